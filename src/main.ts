@@ -25,7 +25,7 @@ import { lastWord } from './node/last-word.js';
 import { hostRootOf, openMachine, restoreParts } from './node/parts.js';
 import { startNode } from './node/start.js';
 import { byOwnNames } from './uplink/own-names.js';
-import { cnatWarnings } from './vpp-conn/startup-config.js';
+import { cnatWarnings } from './vpp-conn/startup-warnings.js';
 
 const failed = 1;
 /** In an upgrade the old life is still giving the host back when the new one begins. */

@@ -1,5 +1,5 @@
 /** What the stand-in takes from a start-up file of VPP. */
-import { sections } from '../../src/vpp-conn/startup-config.js';
+import { sections } from '../../src/vpp-conn/startup-sections.js';
 
 export interface StartupConf {
   readonly api_socket: string;

@@ -6,8 +6,9 @@ import { substitute } from '../config/placeholders.js';
 import type { Config } from '../config.js';
 import type { MachineFacts } from '../host/devices/pci-facts.js';
 import { HOST_ROOTS, type HostRoots, hugepageBytes, memoryBytes, namesIn } from '../host/devices/sysfs.js';
-import { hasSmallBuffers, type StartupFacts, wordsIn } from '../vpp-conn/startup-config.js';
+import { hasSmallBuffers, type StartupFacts } from '../vpp-conn/startup-config.js';
 import { devicesIn, untaggedIn } from '../vpp-conn/startup-dpdk.js';
+import { wordsIn } from '../vpp-conn/startup-sections.js';
 
 export function startupFacts(
   { vpp, pods, gates, paths }: Config,

@@ -11,7 +11,7 @@ import { runVppCommands } from '../cli/vpp-cli.js';
 import type { Clock } from '../clock.js';
 import type { Config } from '../config.js';
 import { type DoorTrial, tryDoors } from '../policies/door-trial.js';
-import { wordsIn } from '../vpp-conn/startup-config.js';
+import { wordsIn } from '../vpp-conn/startup-sections.js';
 import { ownTrialPrefix, removeTrial, startup_name, sweepTrials } from './trial-leftovers.js';
 
 /** A second on a machine that is not busy. */

@@ -5,7 +5,7 @@ import type { SectionName, Sections } from '../debug/protocol.js';
 import type { Source } from '../debug/routes.js';
 import type { NamedTranslations } from '../services/service-names.js';
 import type { Reading, StatsReader } from '../stats/stats-reader.js';
-import { sections as startupSections } from '../vpp-conn/startup-config.js';
+import { sections as startupSections } from '../vpp-conn/startup-sections.js';
 import { type Exposition, exposition, type Format } from './exposition.js';
 import type { Figures } from './figures.js';
 import { addNode, podInterfaces, vppAnswers, vppPid } from './from-node.js';

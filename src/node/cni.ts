@@ -11,7 +11,7 @@ import type { UplinkMessage } from '../messages/uplink.js';
 import type { VppConnectionMessage } from '../messages/vpp.js';
 import { cni_settings_default } from '../pods/cni-deps.js';
 import { PodState } from '../pods/pod-state.js';
-import { buffersWanted } from '../vpp-conn/startup-config.js';
+import { buffersWanted } from '../vpp-conn/startup-buffers.js';
 import { vclObstacle } from '../vpp-conn/vcl-obstacle.js';
 import type { Wiring } from './wiring.js';
 

@@ -11,9 +11,8 @@ import {
   sectionOf,
   sections,
   tokensOf,
-  wordsIn,
   wordsOf,
-} from './startup-config.js';
+} from './startup-sections.js';
 
 export interface DriverUplink {
   readonly interface_name: string;
@@ -30,8 +29,10 @@ export interface DriverUplink {
   readonly with_linux?: true;
 }
 
+const isOfDpdk = ({ driver }: DriverUplink): boolean => driver === 'dpdk';
+
 /** Of DPDK, and VPP is to find it at its start. */
-export const isGiven = ({ driver, with_linux }: DriverUplink): boolean => driver === 'dpdk' && !with_linux;
+export const isGiven = (uplink: DriverUplink): boolean => isOfDpdk(uplink) && !uplink.with_linux;
 
 /** By it the device is found again. */
 const tagOf = ({ interface_name }: DriverUplink): string => `main-${interface_name}`;
@@ -60,52 +61,63 @@ function withDevices(
   const section = sectionOf(enabled.text, 'dpdk');
   if (section === undefined) return addSection(enabled, uplinks, has_hugepages, why);
   const words = wordsOf(enabled.text, section);
-  const untagged = uplinks.filter((uplink) => !hasTag(words, tagOf(uplink)));
-  return leaveOthers(
-    {
-      ...enabled,
-      warnings: [
-        ...enabled.warnings,
-        ...untagged.map(
-          (uplink) =>
-            `the template's dpdk section has no device with "tag ${tagOf(uplink)}": add it to the device of ${uplink.interface_name}, or remove the section`,
-        ),
-      ],
-    },
-    section,
+  const warnings = untagged(words, uplinks).map(
+    (uplink) =>
+      `the template's dpdk section has no device with "tag ${tagOf(uplink)}": add it to the device of ${uplink.interface_name}, or remove the section`,
   );
+  return leaveOthers({ ...enabled, warnings: [...enabled.warnings, ...warnings] }, section);
 }
 
-/** Names of these uplinks that a section of the user in this text has no device for. */
-export function untaggedIn(text: string, uplinks: readonly DriverUplink[]): string[] {
-  const section = sectionOf(text, 'dpdk');
-  if (section === undefined) return [];
-  const words = wordsOf(text, section);
-  return uplinks
-    .filter((uplink) => uplink.driver === 'dpdk' && !hasTag(words, tagOf(uplink)))
-    .map(({ interface_name }) => interface_name);
+function addSection(
+  config: StartupConfig,
+  uplinks: readonly DriverUplink[],
+  has_hugepages: boolean,
+  why: string,
+): StartupConfig {
+  const known = uplinks.filter(({ pci_address = '' }) => pci_address !== '');
+  const unknown = uplinks.filter((uplink) => !known.includes(uplink));
+  const warnings = [
+    ...config.warnings,
+    ...unknown.map(({ interface_name }) => `${interface_name} is on no PCI bus: DPDK has no device of it`),
+  ];
+  if (known.length === 0) return { ...config, warnings };
+  const lines = [
+    ...addressing(known, has_hugepages),
+    ...known.flatMap((uplink) => [
+      `dev ${uplink.pci_address} {`,
+      `  num-rx-queues ${uplink.rx_queues}`,
+      `  num-tx-queues ${uplink.tx_queues}`,
+      `  num-rx-desc ${uplink.rx_ring_size}`,
+      `  num-tx-desc ${uplink.tx_ring_size}`,
+      `  tag ${tagOf(uplink)}`,
+      '}',
+    ]),
+  ];
+  const text = `dpdk {\n${lines.map((line) => `  ${line}\n`).join('')}}\n`;
+  return {
+    text: `${config.text}\n${text}`,
+    added: [...config.added, { section: 'dpdk', text, why }],
+    warnings,
+  };
 }
 
-/** PCI addresses that a section of the user in this text names, as it spells them. Undefined: there is no such section. */
-export function devicesIn(text: string): string[] | undefined {
-  const section = sectionOf(text, 'dpdk');
-  return section && devicesOf(wordsOf(text, section));
+/**
+ * Where an IOMMU is DPDK gives devices virtual addresses, unless it is told otherwise. To one that goes past the IOMMU they are physical ones, and whatever is
+ * there is overwritten. Without hugepages it knows of no others, which needs an IOMMU.
+ */
+function addressing(uplinks: readonly DriverUplink[], has_hugepages: boolean): string[] {
+  if (!has_hugepages) return ['iova-mode va', 'no-hugetlb'];
+  return uplinks.some(({ past_iommu }) => past_iommu) ? ['iova-mode pa'] : [];
 }
-
-const devicesOf = (words: readonly string[]): string[] =>
-  words.filter((word, at) => words[at - 1] === 'dev' && word !== 'default');
 
 /** A section of the user that is of no uplink is left: by it he makes what he names himself. */
 function withoutDevices(config: StartupConfig, uplinks: readonly DriverUplink[]): StartupConfig {
   const section = sectionOf(config.text, 'dpdk');
-  const words = wordsIn(config.text, 'dpdk');
-  const waits = uplinks.some(({ driver }) => driver === 'dpdk');
-  const named = uplinks.filter(
-    ({ driver, pci_address = '' }) => driver !== 'dpdk' && names(words, pci_address),
-  );
   if (section === undefined) return disablePlugin(config);
+  const words = wordsOf(config.text, section);
+  const named = uplinks.filter((uplink) => !isOfDpdk(uplink) && hasDevice(words, uplink.pci_address ?? ''));
   // VPP does not start with a section that no plugin has asked for.
-  if (waits || named.length > 0) {
+  if (uplinks.some(isOfDpdk) || named.length > 0) {
     const warnings = named.map(
       ({ interface_name }) =>
         `the template's dpdk section names the device of ${interface_name}, whose driver is another one: the section is left out; set vppDriver to dpdk, or take the device out of it`,
@@ -119,6 +131,9 @@ function withoutDevices(config: StartupConfig, uplinks: readonly DriverUplink[])
   return { ...config, warnings: [...config.warnings, warning] };
 }
 
+const withoutSection = (text: string, { start, body_end }: Section): string =>
+  `${text.slice(0, start)}${text.slice(body_end + 1)}`;
+
 /** Where the section names no device the plugin looks for some itself. */
 function leaveOthers(config: StartupConfig, section: Section): StartupConfig {
   const words = wordsOf(config.text, section);
@@ -128,8 +143,25 @@ function leaveOthers(config: StartupConfig, section: Section): StartupConfig {
   return insertLine(config, section, missing.join(' '), why);
 }
 
-const withoutSection = (text: string, { start, body_end }: Section): string =>
-  `${text.slice(0, start)}${text.slice(body_end + 1)}`;
+/** Names of these uplinks that a section of the user in this text has no device for. */
+export function untaggedIn(text: string, uplinks: readonly DriverUplink[]): string[] {
+  const section = sectionOf(text, 'dpdk');
+  if (section === undefined) return [];
+  const of_dpdk = uplinks.filter(isOfDpdk);
+  return untagged(wordsOf(text, section), of_dpdk).map(({ interface_name }) => interface_name);
+}
+
+/** PCI addresses that a section of the user in this text names, as it spells them. Undefined: there is no such section. */
+export function devicesIn(text: string): string[] | undefined {
+  const section = sectionOf(text, 'dpdk');
+  return section && devicesOf(wordsOf(text, section));
+}
+
+const devicesOf = (words: readonly string[]): string[] =>
+  words.filter((word, at) => words[at - 1] === 'dev' && word !== 'default');
+
+const hasDevice = (words: readonly string[], address: string): boolean =>
+  address !== '' && devicesOf(words).some((word) => isSameDevice(word, address));
 
 /** `unformat_vlib_pci_addr` takes it with or without leading zeros. */
 export function isSameDevice(a: string, b: string): boolean {
@@ -137,11 +169,9 @@ export function isSameDevice(a: string, b: string): boolean {
   return one === other;
 }
 
-const names = (words: readonly string[], address: string): boolean =>
-  address !== '' && devicesOf(words).some((word) => isSameDevice(word, address));
-
-const hasTag = (words: readonly string[], tag: string): boolean =>
-  words.some((word, at) => word === 'tag' && words[at + 1] === tag);
+/** Those of which no device has the tag. */
+const untagged = (words: readonly string[], uplinks: readonly DriverUplink[]): readonly DriverUplink[] =>
+  uplinks.filter((uplink) => !words.some((word, at) => word === 'tag' && words[at + 1] === tagOf(uplink)));
 
 const dpdk_plugin = 'dpdk_plugin.so';
 
@@ -194,46 +224,4 @@ function disablePlugin(config: StartupConfig): StartupConfig {
   if (!isLoaded(config.text)) return config;
   const why = 'no uplink of dpdk is to be found, and its plugin would take the network cards of Linux';
   return turnPlugin(config, 'disable', why);
-}
-
-function addSection(
-  config: StartupConfig,
-  uplinks: readonly DriverUplink[],
-  has_hugepages: boolean,
-  why: string,
-): StartupConfig {
-  const known = uplinks.filter(({ pci_address = '' }) => pci_address !== '');
-  const unknown = uplinks.filter((uplink) => !known.includes(uplink));
-  const warnings = [
-    ...config.warnings,
-    ...unknown.map(({ interface_name }) => `${interface_name} is on no PCI bus: DPDK has no device of it`),
-  ];
-  if (known.length === 0) return { ...config, warnings };
-  const lines = [
-    ...addressing(known, has_hugepages),
-    ...known.flatMap((uplink) => [
-      `dev ${uplink.pci_address} {`,
-      `  num-rx-queues ${uplink.rx_queues}`,
-      `  num-tx-queues ${uplink.tx_queues}`,
-      `  num-rx-desc ${uplink.rx_ring_size}`,
-      `  num-tx-desc ${uplink.tx_ring_size}`,
-      `  tag ${tagOf(uplink)}`,
-      '}',
-    ]),
-  ];
-  const text = `dpdk {\n${lines.map((line) => `  ${line}\n`).join('')}}\n`;
-  return {
-    text: `${config.text}\n${text}`,
-    added: [...config.added, { section: 'dpdk', text, why }],
-    warnings,
-  };
-}
-
-/**
- * Where an IOMMU is DPDK gives devices virtual addresses, unless it is told otherwise. To one that goes past the IOMMU they are physical ones, and whatever is
- * there is overwritten. Without hugepages it knows of no others, which needs an IOMMU.
- */
-function addressing(uplinks: readonly DriverUplink[], has_hugepages: boolean): string[] {
-  if (!has_hugepages) return ['iova-mode va', 'no-hugetlb'];
-  return uplinks.some(({ past_iommu }) => past_iommu) ? ['iova-mode pa'] : [];
 }

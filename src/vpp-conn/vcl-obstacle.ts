@@ -1,6 +1,6 @@
 /** Why a node has no host stack for pods although `vclEnabled` is set. Pure. */
 import type { Config } from '../config.js';
-import { sessionLack } from './startup-config.js';
+import { sessionLack } from './startup-warnings.js';
 
 export interface Obstacle {
   readonly why: string;

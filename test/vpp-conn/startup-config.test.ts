@@ -5,16 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { firstCpu, substitute, type TemplateFacts } from '../../src/config/placeholders.js';
+import { buffersWanted } from '../../src/vpp-conn/startup-buffers.js';
 import {
-  buffersWanted,
-  cnatWarnings,
   defaultTemplate,
   hasSmallBuffers,
   type StartupFacts,
-  sections,
   startupConfig,
   startupExec,
 } from '../../src/vpp-conn/startup-config.js';
+import { sections } from '../../src/vpp-conn/startup-sections.js';
+import { cnatWarnings } from '../../src/vpp-conn/startup-warnings.js';
 
 const MiB = 2 ** 20;
 
