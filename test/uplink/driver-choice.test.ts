@@ -420,6 +420,8 @@ t.test('a disk by the network that holds volumes of pods alone keeps no driver f
   t.same(leans(mount('253:0', '/', '/dev/mapper/vg-root')), []);
   const unknown = ['an iSCSI disk', 'an NVMe disk'];
   t.same(leans(mount('0:31', '/', 'rpool/ROOT/debian', 'zfs')), unknown, 'where that is not known, each may');
+  disk('virtual/block/loop0', '7:0');
+  t.same(leans(mount('7:0', '/', '/dev/loop0', 'squashfs')), unknown, 'a file, which lies anywhere');
   t.same(leans(''), unknown);
 });
 

@@ -18,7 +18,7 @@ const layers_max = 8;
 
 /**
  * Directories of sysfs of the disks below those places, and of the swap; of several layers all. Undefined: of one it is not known where it lies, as of a file
- * system that keeps its disks to itself (ZFS), or that is laid over others.
+ * system that keeps its disks to itself (ZFS), that is laid over others, or that is a file of another one (a loop device).
  */
 export function machineDisks(roots: HostRoots): readonly string[] | undefined {
   const mounts = readText(join(roots.proc, '1/mountinfo'));
@@ -31,7 +31,7 @@ export function machineDisks(roots: HostRoots): readonly string[] | undefined {
     const [type = '', source = ''] = behind.split(' ');
     if (!of_the_machine.includes(place) || in_memory.includes(type)) continue;
     const disk = blockDevice(numbers, source, roots);
-    if (disk === undefined) return undefined;
+    if (disk === undefined || basename(disk).startsWith('loop')) return undefined;
     addLayers(disk, disks, roots);
   }
   for (const line of (readText(join(roots.proc, 'swaps')) ?? '').split('\n')) {
