@@ -47,7 +47,34 @@ export function withDpdk(
   has_hugepages: boolean,
 ): StartupConfig {
   const given = uplinks.filter(isGiven);
-  return given.length === 0 ? withoutDevices(config, uplinks) : withDevices(config, given, has_hugepages);
+  if (given.length === 0) return withoutDevices(config, uplinks);
+  const others = uplinks.filter((uplink) => !given.includes(uplink));
+  return withDevices(others.reduce(withoutDevice, config), given, has_hugepages);
+}
+
+/** The user's section names the device of an uplink that is not DPDK's, or not yet. */
+function withoutDevice(
+  config: StartupConfig,
+  { interface_name, driver, pci_address = '' }: DriverUplink,
+): StartupConfig {
+  const { text, warnings } = config;
+  const section = sectionOf(text, 'dpdk');
+  const tokens = section === undefined ? [] : tokensOf(text, section);
+  const at = tokens.findIndex(
+    ({ word }, n) => tokens[n - 1]?.word === 'dev' && pci_address !== '' && isSameDevice(word, pci_address),
+  );
+  if (at < 0) return config;
+  let depth = 0;
+  // Its own block, if it has one, which may hold others (rss).
+  const length = tokens.slice(at + 1).findIndex(({ word }) => {
+    depth += word === '{' ? 1 : word === '}' ? -1 : 0;
+    return depth <= 0;
+  });
+  const last = tokens[at + 1]?.word === '{' ? at + 1 + length : at;
+  const { at: end, word } = tokens[last]!;
+  const kept = `${text.slice(0, tokens[at - 1]!.at)}${text.slice(end + word.length)}`;
+  const warning = `the template's dpdk section names the device of ${interface_name}, whose driver is another one: it is left out there; set vppDriver to dpdk, or take the device out of it`;
+  return { ...config, text: kept, warnings: driver === 'dpdk' ? warnings : [...warnings, warning] };
 }
 
 function withDevices(

@@ -438,6 +438,18 @@ t.test(
         /names the device of eth0, whose driver is another one.*set vppDriver to dpdk/,
       ]);
     }
+    // Beside one that it is to find.
+    const mixed = `${plugins('plugin dpdk_plugin.so { enable }')}
+dpdk { dev 0000:00:06.0 { rss { ipv4 } tag main-eth1 } dev 0000:00:07.0 dev 0:0:5.0 { tag main-eth0 } }`;
+    const second = { ...uplink, interface_name: 'eth1', pci_address: '0000:00:06.0' };
+    const third = { ...waits, interface_name: 'eth2', pci_address: '0000:00:07.0' } as const;
+    const beside = startupConfig(mixed, placeholders, [dpdk_uplink, second, third], plenty);
+    t.match(
+      beside.text,
+      /^dpdk \{\s+dev 0:0:5\.0 \{ tag main-eth0 \} \}/m,
+      'nothing else is taken from Linux',
+    );
+    t.match(beside.warnings, [/names the device of eth1, whose driver is another one: it is left out there/]);
     // What a user makes with it himself.
     const none = { ...known, driver: 'none' };
     const enabled = plugins('plugin dpdk_plugin.so { enable }');
