@@ -50,8 +50,6 @@ export interface UplinkDeps {
 }
 
 const giving_back_ms = 120_000;
-/** VPP starts in a second or two, with DPDK and many hugepages in ten. */
-const new_vpp_ms = 30_000;
 
 export function uplink(deps: UplinkDeps, settings: UplinkSettings): ChildSpec<UplinkMessage> {
   return {
@@ -346,12 +344,13 @@ class UplinkActor implements Actor<UplinkMessage> {
     this.replacing = undefined;
     this.is('failed', 'VPP begins anew with the uplinks');
     this.awaiting?.cancel();
-    this.awaiting = this.ctx.after(new_vpp_ms, { type: 'NewVppLate' });
+    this.awaiting = this.ctx.after(this.settings.new_vpp_ms, { type: 'NewVppLate' });
   }
 
   /** One that starts still may take from Linux what its start-up file names, and is ended first. */
   private tooLate(): void | Promise<void> {
-    const reason = 'VPP did not come back with the uplinks that it was given';
+    const seconds = Math.round(this.settings.new_vpp_ms / 1000);
+    const reason = `VPP did not come back with the uplinks that it was given within ${seconds} s; see its log, and raise CALICOVPP_VPP_CONNECT_TIMEOUT where it takes longer to start`;
     if (!this.deps.isVppRunning()) return this.giveBack(reason, 'VPP_ERRORED');
     this.not_before_ms = this.ctx.clock.now_ms() + this.attempts.failed(true).delay_ms;
     this.is('failed', reason);

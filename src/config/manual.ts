@@ -137,10 +137,12 @@ const of_this_product = {
     type: 'JSON object of texts',
     fallback: '`{}`',
   },
-  vpp_connect_timeout_ms: { says: 'From the spawn of VPP to its API' },
+  vpp_connect_timeout_ms: {
+    says: 'From the spawn of VPP to its API. One that begins anew with devices of `dpdk` has 10 s more, and 30 s at least, before Linux gets them back',
+  },
   vpp_probe_interval_ms: { says: 'Between two liveness probes of VPP' },
   vpp_probe_timeout_ms: {
-    says: `For the answer to one, and for that of a VPP that is adopted: by VPP's own time, in which it does not wait for a CPU that others have, but at most 15 times as long. While the uplinks are programmed VPP is not probed: a device that is attached may hold its main thread for seconds; then five times as long, and 15 s at least, are its limit`,
+    says: `For the answer to one, and for that of a VPP that is adopted: by VPP's own time, in which it does not wait for a CPU that others have, but at most 15 times as long. While the uplinks are programmed VPP is not probed: a device that is attached may hold its main thread for seconds; then five times as long as the failures take, but at most a minute longer than these, and 15 s at least, are its limit`,
   },
   vpp_probe_failures: { says: 'In a row, after which VPP is killed' },
   vpp_restarts_max: {

@@ -10,7 +10,7 @@ import type { VppConnectionMessage, VppProcessMessage } from '../messages/vpp.js
 import type { RedirectMatch } from '../objects/redirect.js';
 import { infoFile } from '../uplink/info-file.js';
 import type { UplinkReport } from '../uplink/uplink-settings.js';
-import { requestMs } from './vpp.js';
+import { newVppMs, requestMs } from './vpp.js';
 import type { Wiring } from './wiring.js';
 
 export function uplinkOf(
@@ -65,6 +65,7 @@ export function uplinkOf(
       },
       // A request that is late is told first.
       transaction_ms: requestMs(config.vpp) + 5000,
+      new_vpp_ms: newVppMs(config.vpp),
       survey_ms: 500,
       verify_ms: 2000,
       // A lease that is asked for anew, in place of one that is known.

@@ -10,10 +10,17 @@ import type { Wiring } from './wiring.js';
 
 /**
  * Deadline of one request to VPP: longer than any device is known to hold its main thread while it is attached, and longer than the probe waits, which
- * knows better: of a connection that is lost for want of an answer nobody knows what VPP has done.
+ * knows better: of a connection that is lost for want of an answer nobody knows what VPP has done. Not much longer: while a device is attached the host is
+ * without its network, and nothing else ends the wait.
  */
-export const requestMs = ({ probe }: Config['vpp']): number =>
-  Math.max(15_000, 5 * probe.timeout_ms * probe.failures);
+export function requestMs({ probe }: Pick<Config['vpp'], 'probe'>): number {
+  const waits_ms = probe.timeout_ms * probe.failures;
+  return Math.max(15_000, Math.min(5 * waits_ms, waits_ms + 60_000));
+}
+
+/** VPP starts in a second or two, with DPDK and many hugepages in ten; whoever gives it longer to answer means this start as well. */
+export const newVppMs = ({ connect_timeout_ms }: Pick<Config['vpp'], 'connect_timeout_ms'>): number =>
+  Math.max(30_000, connect_timeout_ms + 10_000);
 
 export function processOf(
   { parts: { launcher, config } }: Wiring,

@@ -16,6 +16,8 @@ export interface UplinkSettings extends TakeOverSettings, Pauses {
   readonly asked_gso: boolean;
   /** For one transaction: af_packet rings of a large node take a second. */
   readonly transaction_ms: number;
+  /** For a VPP that begins anew with devices that it finds at its start: the host is without its network. */
+  readonly new_vpp_ms: number;
   readonly shutdown_ms: number;
   /** Whose objects a VPP is to have before its uplinks. */
   readonly prepared_by: readonly Preparer[];
