@@ -37,7 +37,7 @@ export const dpdk: UplinkDriver = {
     if (pci === undefined) return [onNoBus('dpdk')];
     const of_file = fileObstacles(facts, machine);
     if (staysWithKernel(facts)) {
-      const needs = facts.spec.new_driver === undefined ? needsVerbs(machine) : [];
+      const needs = facts.spec.new_driver === undefined ? needsVerbs(pci, machine) : [];
       return [...of_file, ...needs, ...takenObstacles(facts, machine), ...leaningOn(facts, machine)];
     }
     return [...of_file, ...pciObstacles('dpdk', facts, machine), ...memoryObstacles(facts, machine)];

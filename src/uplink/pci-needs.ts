@@ -237,7 +237,9 @@ export function heldByOthers(
 }
 
 /** Of cards that VPP drives beside the kernel. */
-export function needsVerbs({ has_verbs, locked_memory_bytes }: MachineFacts): Obstacle[] {
+export function needsVerbs({ driver }: Pick<PciFacts, 'driver'>, machine: MachineFacts): Obstacle[] {
+  const { has_verbs, locked_memory_bytes } = machine;
+  const of_card = driver === 'mlx4_core' ? 'mlx4_ib' : 'mlx5_ib';
   return [
     ...(has_verbs
       ? []
@@ -245,7 +247,7 @@ export function needsVerbs({ has_verbs, locked_memory_bytes }: MachineFacts): Ob
           {
             what: 'has no verbs device',
             why: 'VPP reaches the card by it',
-            step: 'run "modprobe ib_uverbs mlx5_ib" on the host, and mount its /dev in the container',
+            step: `run "modprobe -a ib_uverbs ${of_card}" on the host, and mount its /dev in the container`,
           },
         ]),
     ...(locked_memory_bytes === undefined ? [] : [lockedMemory(locked_memory_bytes)]),

@@ -27,7 +27,7 @@ export const rdma: UplinkDriver = {
   lacks: ({ pci, link }, machine) => [
     // Of mlx4_core VPP's plugin says "only mlx5 supported for now".
     ...(pci === undefined ? [onNoBus('rdma')] : wrongDriver('rdma', pci, ['mlx5_core'])),
-    ...needsVerbs(machine),
+    ...needsVerbs(pci ?? {}, machine),
     ...leaningOn({ link }, machine),
   ],
 };
