@@ -129,6 +129,8 @@ export class VppState {
   /** Who wants to be told of router advertisements: there are none. */
   readonly router_listeners = new Set<Caller>();
   buffers_used = 0;
+  /** NUMA nodes of its threads, the main one first; -1: no node has its CPU. */
+  numa: readonly number[] = [0];
   /** `table/address` of path MTUs of addresses that have no route of their own and are not on link. */
   readonly remote_path_mtus = new Set<string>();
 

@@ -299,8 +299,8 @@ class VppConnection implements Actor<VppConnectionMessage> {
     subscriber.tellUrgent(this.up(session, true));
   }
 
-  private up({ run, workers }: Session, adopted: boolean): VppUp {
-    return { type: 'VppUp', generation: this.generation, vpp: run.identity, adopted, workers };
+  private up({ run, workers, numa }: Session, adopted: boolean): VppUp {
+    return { type: 'VppUp', generation: this.generation, vpp: run.identity, adopted, workers, numa };
   }
 
   private closed(session: Session, reason: string): void {

@@ -6,6 +6,7 @@ import type { KnownNeighbour } from '../objects/routing.js';
 import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import type { VppExit, VppRun } from '../vpp-conn/launcher.js';
+import type { NumaOfThreads } from '../vpp-conn/numa-of-threads.js';
 import type { IkeEnds, IkeTunnelState } from '../vpp-conn/observe/ipsec.js';
 import type { PeerState } from '../vpp-conn/observe/wireguard.js';
 import type { Session } from '../vpp-conn/session.js';
@@ -27,6 +28,7 @@ export interface VppUp {
   readonly adopted: boolean;
   /** Worker threads, without the main thread. */
   readonly workers: number;
+  readonly numa: NumaOfThreads;
 }
 
 /** The connection is lost, VPP may well go on forwarding: nothing on the host is to be changed. */

@@ -2,8 +2,10 @@
 import type { Driver } from '../config.js';
 import type { Uplink } from '../desired/node-inputs.js';
 import type { VppObject } from '../objects/object.js';
+import type { NumaOfThreads } from '../vpp-conn/numa-of-threads.js';
 import type { CapturedUplink } from './captured.js';
 import { driverFor, uplink_drivers } from './drivers.js';
+import { farFrom } from './numa.js';
 
 export interface EffectiveUplink {
   readonly name: string;
@@ -38,14 +40,18 @@ const made_for: Readonly<Record<string, Driver>> = {
 export interface Polled {
   readonly objects: readonly VppObject[];
   readonly workers: number;
+  readonly numa: NumaOfThreads;
 }
+
+/** Before VPP has told anything. */
+export const nothing_told: Polled = { objects: [], workers: 0, numa: [] };
 
 /** `gso`: asked for by the configuration. */
 export function effectiveUplink(
   captured: CapturedUplink,
   uplink: Uplink,
   gso: { readonly asked: boolean; readonly on: boolean },
-  { objects, workers }: Polled = { objects: [], workers: 0 },
+  { objects, workers, numa }: Polled = nothing_told,
 ): EffectiveUplink {
   const { spec, pci, passed_over } = captured;
   const { name: driver } = driverFor(captured);
@@ -70,6 +76,7 @@ export function effectiveUplink(
     ...(driver === 'af_packet' && captured.offloads === false
       ? ['the device takes no segments larger than a packet']
       : []),
+    ...farFrom(pci?.numa, queues, numa),
   ];
   return {
     name: uplink.name,

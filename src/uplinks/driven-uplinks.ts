@@ -1,7 +1,7 @@
 /** How the uplinks that VPP has are driven: shown to whoever asks, and told once for each take-over. */
 import type { ActorContext } from '../actor-system.js';
 import type { VppUp } from '../messages/vpp.js';
-import { type EffectiveUplink, effectiveUplink, type Polled } from '../uplink/effective.js';
+import { type EffectiveUplink, effectiveUplink, nothing_told, type Polled } from '../uplink/effective.js';
 import type { VppPort } from '../uplink/node-in-vpp.js';
 import type { Taken } from '../uplink/taken.js';
 import type { UplinkSettings } from '../uplink/uplink-settings.js';
@@ -24,7 +24,8 @@ export class DrivenUplinks {
 
   /** VPP has them anew. `isOver`: whether this VPP is another one's business by now. */
   taken(taken: Taken, up: VppUp, isOver: () => boolean): void {
-    this.#polled = nothing_told;
+    const { workers, numa } = up;
+    this.#polled = { objects: [], workers, numa };
     this.#tell(taken);
     void this.#readPolled(taken, up, isOver);
   }
@@ -56,7 +57,7 @@ export class DrivenUplinks {
    * Which worker of VPP has which queue: VPP chooses it. And how many queues there are, where it is not VPP's driver that says so. For a person alone:
    * without it nothing is lost.
    */
-  async #readPolled(taken: Taken, { workers }: VppUp, isOver: () => boolean): Promise<void> {
+  async #readPolled(taken: Taken, { workers, numa }: VppUp, isOver: () => boolean): Promise<void> {
     const told = this.of(taken);
     if (workers === 0 && told.every(({ rx_queues }) => rx_queues !== undefined)) return;
     try {
@@ -65,6 +66,7 @@ export class DrivenUplinks {
       this.#polled = {
         objects: objects.filter(({ kind }) => kind === 'rx_placement' || kind === 'interface_rx_mode'),
         workers,
+        numa,
       };
     } catch (error) {
       this.ctx.log.warn({ err: error as Error }, 'uplink(driver) it is not known how VPP polls the uplinks');
@@ -75,5 +77,3 @@ export class DrivenUplinks {
         this.ctx.log.warn({ name, driver }, `uplink(driver) ${name}: ${why}`);
   }
 }
-
-const nothing_told: Polled = { objects: [], workers: 0 };

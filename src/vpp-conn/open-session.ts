@@ -27,6 +27,7 @@ import { puntIcmp } from './icmp-punt.js';
 import type { VppRun } from './launcher.js';
 import { Life } from './life.js';
 import { messages_of_drivers, messages_used } from './messages.js';
+import { numaOfThreads } from './numa-of-threads.js';
 import { observeIkeTunnels } from './observe/ipsec.js';
 import { observe } from './observe/observe.js';
 import { Reader } from './observe/reader.js';
@@ -236,6 +237,7 @@ async function session(
       version,
       had_interfaces,
       workers: thread_data.length - 1,
+      numa: numaOfThreads(thread_data),
       clock_fault: typeof known.clock === 'object' ? known.clock : undefined,
       incompatible: [
         ...prompt

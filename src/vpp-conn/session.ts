@@ -5,6 +5,7 @@ import type { KnownNeighbour } from '../objects/routing.js';
 import type { Scope, Snapshot, Take } from '../reconcile/snapshot.js';
 import type { Transaction, TransactionResult } from '../reconcile/transaction.js';
 import type { VppRun } from './launcher.js';
+import type { NumaOfThreads } from './numa-of-threads.js';
 import type { IkeEnds, IkeTunnelState } from './observe/ipsec.js';
 import type { PeerState } from './observe/wireguard.js';
 import type { Suspect } from './quarantine.js';
@@ -17,6 +18,7 @@ export interface Session {
   readonly had_interfaces: boolean;
   /** Worker threads, without the main thread. */
   readonly workers: number;
+  readonly numa: NumaOfThreads;
   /** Its own clock is wrong for good. */
   readonly clock_fault: ClockFault | undefined;
   /**

@@ -12,7 +12,7 @@ import type { RouterAdvertisement } from '../../src/ip/advertisement.js';
 import type { NetworkNamespace } from '../../src/linux/network.js';
 import type { EarlyNodeStatus, InPlace, NodeReady, NodeStatus } from '../../src/messages/node.js';
 import type { UplinkMessage } from '../../src/messages/uplink.js';
-import type { VppConnectionMessage, VppProcessMessage } from '../../src/messages/vpp.js';
+import type { VppConnectionMessage, VppProcessMessage, VppUp } from '../../src/messages/vpp.js';
 import { interfaceMade, interfacesUsed, keyOf, type VppObject } from '../../src/objects/object.js';
 import type { KnownNeighbour } from '../../src/objects/routing.js';
 import type { Operation } from '../../src/reconcile/operation.js';
@@ -294,10 +294,13 @@ class Lab {
     this.nudged.clear();
   }
 
+  /** Of the next VPP. */
+  threads: Pick<VppUp, 'workers' | 'numa'> = { workers: 0, numa: [0] };
+
   async up(adopted = this.objects.length > 0): Promise<void> {
     this.generation += 1;
     const { generation } = this;
-    await this.kit.tell({ type: 'VppUp', generation, vpp: `vpp ${generation}`, adopted, workers: 0 });
+    await this.kit.tell({ type: 'VppUp', generation, vpp: `vpp ${generation}`, adopted, ...this.threads });
   }
 
   private hears(message: EarlyNodeStatus): void {
@@ -2275,7 +2278,7 @@ t.test(
     await lab.exited();
     t.equal(lab.kit.node().currentHandler?.type, 'VppExited', 'it is busy');
     while (lab.kit.ref.tell({ type: 'TapChanged', name: 'eth0' }));
-    lab.kit.ref.tellUrgent({ type: 'VppUp', generation: 2, vpp: 'another', adopted: false, workers: 0 });
+    lab.kit.ref.tellUrgent({ type: 'VppUp', generation: 2, vpp: 'another', adopted: false, ...lab.threads });
     lab.kit.ref.tellUrgent({ type: 'VppDown', generation: 2, reason: 'EOF' });
     lab.kit.ref.tellUrgent({ type: 'VppExited', reason: 'SIGABRT' });
     lab.hanging = undefined;
@@ -3115,6 +3118,22 @@ t.test('an uplink whose device leaves its kernel driver', async (t) => {
   t.equal(lab.pci!.driverOf(nic.address), 'virtio-pci');
   t.equal(lab.linux.network.open().link('eth0')?.kind, undefined, 'Linux has it back');
   t.notOk(lab.linux.host.isChanged());
+});
+
+t.test('it is told, and shown, where VPP polls a device from another NUMA node', async (t) => {
+  const lab = await withDevice(t, { driver: 'virtio' }, { ...nic, numa: 1 });
+  const told = (): readonly string[] =>
+    lab.kit.log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+  lab.threads = { workers: 0, numa: [0] };
+  await lab.up();
+  await until(lab, () => lab.state === 'vpp');
+  t.match(told().join(), /eth0: VPP's main thread polls it from NUMA node 0/);
+  lab.threads = { workers: 2, numa: [1, 0, 1] };
+  const queue = { kind: 'rx_placement', interface: 'main-eth0', queue_id: 0, worker_id: 0 } as const;
+  lab.objects = [...lab.objects, queue];
+  await lab.up(true);
+  await until(lab, () => told().some((text) => /queue 0 by worker 0 from NUMA node 0/.test(text)));
+  t.match(lab.kit.node().gauges.slower, /^eth0: VPP polls queue 0 by worker 0 from NUMA node 0/);
 });
 
 t.test('a driver whose device another program keeps from VPP is not chosen, and costs nothing', async (t) => {

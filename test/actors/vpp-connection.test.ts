@@ -45,6 +45,7 @@ class FakeSession implements Session {
   readonly version = '26.10';
   readonly incompatible: string[] = [];
   readonly workers = 2;
+  readonly numa = [0, 0, 1];
   had_interfaces = false;
   /** What `read` answers. */
   read: (scopes: readonly Scope[], take?: Take) => Promise<Snapshot> = async () => empty_snapshot;
@@ -328,6 +329,15 @@ t.test('VppUp says whether VPP held anything before this connection', async (t) 
     await lab.up(1, { adopted, had_interfaces });
     t.same(await heard(), [says], name);
   }
+});
+
+t.test('VppUp says where the threads of VPP are', async (t) => {
+  const lab = await Lab.start(t);
+  const uplink = lab.kit.mailbox<VppStatus>('uplink');
+  await lab.kit.tell({ type: 'Subscribe', subscriber: uplink.ref });
+  await lab.up(1);
+  const [up] = await uplink.messages();
+  t.match(up, { type: 'VppUp', workers: 2, numa: [0, 0, 1] });
 });
 
 t.test('whoever subscribes twice is told once, and beginning with the present state', async (t) => {

@@ -19,6 +19,7 @@ const shown = (
       { kind: 'rx_placement', interface: 'host-eth0', queue_id: 0, worker_id: 0 },
     ],
     workers: 2,
+    numa: [0, 0, 1],
     ...polled,
   });
 };
@@ -92,3 +93,31 @@ t.test(
     t.match(shown({ spec, pci: virtio }, undefined, { objects: [] }), { rx_mode: 'adaptive', slower: [] });
   },
 );
+
+t.test('a queue that is polled from another NUMA node than the device is on', async (t) => {
+  const queue = (queue_id: number, worker_id: number) =>
+    ({ kind: 'rx_placement', interface: 'main-eth0', queue_id, worker_id }) as const;
+  const told = (
+    device: number | undefined,
+    numa: readonly (number | undefined)[],
+    objects = [queue(0, 0), queue(1, 1)],
+  ) =>
+    shown({ pci: { ...pci, ...(device !== undefined && { numa: device }) } }, undefined, {
+      objects,
+      workers: numa.length - 1,
+      numa,
+    }).slower.join('; ');
+  t.equal(
+    told(1, [0, 1, 0]),
+    'VPP polls queue 1 by worker 1 from NUMA node 0, while the device is on node 1: set corelist-workers in CALICOVPP_CONFIG_TEMPLATE (cpu) to CPUs of node 1, which lscpu names',
+  );
+  t.match(told(1, [0, 0, 2]), /polls queue 0 by worker 0 from NUMA node 0, queue 1 by worker 1 from .* 2,/);
+  t.equal(told(1, [0, 1, 1]), '', 'the main thread polls none of them');
+  t.equal(told(1, [0, 1, 0], [queue(0, 0)]), '', 'nor does the worker that is far from it');
+  t.match(told(1, [0], [queue(0, 0)]), /main thread polls it from NUMA node 0.* node 1: set main-core/);
+  t.equal(told(0, [0], [queue(0, 0)]), '');
+  for (const numa of [[0], [0, 1, 0]])
+    t.equal(told(undefined, numa), '', 'a machine of one node, as the kernel says it');
+  for (const numa of [[undefined], [0, undefined, undefined], []]) t.equal(told(1, numa), '');
+  t.equal(shown({ pci: { ...pci, numa: 1 } }, undefined, { objects: [] }).slower.join(), '', 'not told yet');
+});

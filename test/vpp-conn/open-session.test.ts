@@ -71,6 +71,19 @@ async function opened(
   return { vpp, clock, opening, probes, opener, run, told, log };
 }
 
+t.test(
+  'a session tells how many workers VPP has, and on which NUMA node each of its threads is',
+  async (t) => {
+    const { opening } = await opened(t, ({ state }) => {
+      state.numa = [0, 1, -1];
+    });
+    const { workers, numa, close } = await opening;
+    t.equal(workers, 2);
+    t.same(numa, [0, 1, undefined]);
+    close();
+  },
+);
+
 t.test('a session ends with any of its connections', async (t) => {
   const { vpp, opening } = await opened(t);
   const session = await opening;

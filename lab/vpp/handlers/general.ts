@@ -33,8 +33,16 @@ export const general: readonly Handler[] = [
   on(show_vpe_system_time, { vpe_system_time: 0 }, ({ facts }) => ({
     vpe_system_time: facts.clock.wall_ms() / 1000,
   })),
-  on(show_threads, { thread_data: [] }, ({ facts }) => ({
-    thread_data: [{ id: 0, name: 'vpp_main', type: '', pid: facts.pid, cpu_id: 0, core: 0, cpu_socket: 0 }],
+  on(show_threads, { thread_data: [] }, ({ facts: { pid }, numa }) => ({
+    thread_data: numa.map((node, id) => ({
+      id,
+      name: id === 0 ? 'vpp_main' : `vpp_wk_${id - 1}`,
+      type: id === 0 ? '' : 'workers',
+      pid: pid + id,
+      cpu_id: id,
+      core: id,
+      cpu_socket: node >>> 0,
+    })),
   })),
   onRaw(cli_inband, (vpp, { cmd }) => {
     const is_done = vpp.cnat.command(cmd.trim());
