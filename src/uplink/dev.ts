@@ -10,7 +10,7 @@ const iavf_ids: readonly string[] = ['1889', '154c', '37cd'];
 const ige_ids: readonly string[] = ['1539', '15f2', '15f3', '0d9f', '125b', '125c', '125d'];
 /** Kernel drivers of cards whose virtual functions are of these. */
 const iavf_parents: readonly string[] = ['i40e', 'ice'];
-/** What VPP takes, in powers of two, which the configuration has checked. Of iavf the card may have fewer queues: VPP refuses more. */
+/** What VPP takes, in powers of two, which the configuration has checked. Of iavf the card may grant fewer queues: VPP refuses more. */
 const limits = {
   iavf: { ring_min: 32, ring_max: 4096, queues_max: 16 },
   ige: { ring_min: 512, ring_max: 32_768, queues_max: 4 },
@@ -25,8 +25,18 @@ const isVirtual = (pci: PciFacts | undefined): boolean =>
 
 const isOfIavf = ({ vendor, device }: PciFacts): boolean => vendor === intel && iavf_ids.includes(device);
 
-function port(driver: 'iavf' | 'ige', { spec }: DeviceFacts, pci: string, tag: string) {
-  const { ring_min, ring_max, queues_max } = limits[driver];
+/**
+ * Queues that the card grants this virtual function: Linux' iavf tells them as channels. Undefined where nobody knows before VPP asks the card: of a function
+ * that is yet to be made, and where Linux has none of the device. sysfs tells nothing of it: `sriov_vf_msix_count` is only written, and `msi_irqs` has what Linux
+ * took, which is no more than it has CPUs.
+ */
+const granted = ({ pci, channels }: DeviceFacts): number | undefined =>
+  pci?.driver === 'iavf' ? channels?.max_combined || undefined : undefined;
+
+function port(driver: 'iavf' | 'ige', facts: DeviceFacts, pci: string, tag: string) {
+  const { spec } = facts;
+  const { ring_min, ring_max, queues_max: most } = limits[driver];
+  const queues_max = Math.min(most, granted(facts) ?? most);
   const ringOf = (asked: number): number => Math.max(ring_min, Math.min(ring_max, asked));
   return {
     kind: 'dev_port',

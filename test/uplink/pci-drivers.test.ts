@@ -247,6 +247,37 @@ t.test('a device whose driver gives it another MAC each time is known by its PCI
   );
 });
 
+t.test(
+  'a virtual function is asked for no more queues than its card grants, as far as Linux knows',
+  async (t) => {
+    const vf: FakePciDevice = { ...virtio, driver: 'iavf', vendor: '8086', device: '1889' };
+    const queuesOf = (device: FakePciDevice, rx_queues: number, tx_queues = 1) => {
+      const lab = machine(t, device);
+      const [captured] = lab.host.capture([specOf({ driver: 'iavf', rx_queues, tx_queues })]);
+      const {
+        rx_queues: rx,
+        tx_queues: tx,
+        slower,
+      } = effectiveUplink(captured!, uplinkOf(captured!, true, 'main-eth0'), { asked: true, on: true });
+      return { rx, tx, slower };
+    };
+    t.same(queuesOf(vf, 8, 6), {
+      rx: 4,
+      tx: 4,
+      slower: [
+        '4 receive queues in place of 8: no more are to be had',
+        '4 send queues in place of 6: no more are to be had',
+      ],
+    });
+    t.same(queuesOf(vf, 3, 2), { rx: 3, tx: 2, slower: [] });
+    t.same(
+      queuesOf(e810, 8, 8),
+      { rx: 8, tx: 8, slower: [] },
+      'the channels of a card are no matter of its function',
+    );
+  },
+);
+
 t.test('what an administrator wants to drive the device is so again', async (t) => {
   const lab = machine(t, virtio);
   await lab.pci.write(`${lab.pci.roots.sys}/bus/pci/devices/${virtio.address}/driver_override`, 'virtio-pci');
