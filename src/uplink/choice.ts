@@ -55,19 +55,43 @@ function against(
   return undefined;
 }
 
-/** What was tried in this life of the process, by uplink: each driver at most once. */
+type Named = Pick<UplinkSpec, 'interface_name'>;
+
+/** What was tried in this life of the process, by uplink: each driver at most once. And which the attempt under way passes over without having tried them. */
 export class Tried {
   readonly #failed = new Map<string, Map<Driver, string>>();
+  readonly #held = new Map<string, Map<Driver, string>>();
 
-  of({ interface_name }: Pick<UplinkSpec, 'interface_name'>): ReadonlyMap<Driver, string> {
-    return this.#failed.get(interface_name) ?? new Map();
+  /** By driver, what speaks against it. */
+  of({ interface_name }: Named): ReadonlyMap<Driver, string> {
+    const [held, failed] = [this.#held, this.#failed].map((of) => of.get(interface_name) ?? []);
+    return new Map([...held!, ...failed!]);
+  }
+
+  /** Whoever held a device may have let go of it. What has failed is not tried again. */
+  newAttempt(): void {
+    this.#held.clear();
+  }
+
+  /** Another program has what VPP would get. */
+  held(uplink: Named, driver: Driver, why: string): void {
+    note(this.#held, uplink, driver, why);
   }
 
   /** Of an uplink whose driver was chosen. The last one is not given up: there is no other. */
-  failed({ interface_name }: Pick<UplinkSpec, 'interface_name'>, driver: Driver, why: string): void {
+  failed(uplink: Named, driver: Driver, why: string): void {
     if (driver === candidates.at(-1)) return;
-    const known = this.#failed.get(interface_name) ?? new Map<Driver, string>();
-    known.set(driver, why.slice(0, 300));
-    this.#failed.set(interface_name, known);
+    note(this.#failed, uplink, driver, why);
   }
+}
+
+function note(
+  all: Map<string, Map<Driver, string>>,
+  { interface_name }: Named,
+  driver: Driver,
+  why: string,
+): void {
+  const known = all.get(interface_name) ?? new Map<Driver, string>();
+  known.set(driver, why.slice(0, 300));
+  all.set(interface_name, known);
 }

@@ -163,10 +163,13 @@ export class TakeOver {
     }
     signal.throwIfAborted();
     await this.hook('BEFORE_IF_READ', signal);
+    host.newAttempt();
     const { prepared, before } = await this.prepare(up.generation, held, signal);
     mustBeMade(before, held);
     await host.mustBeFree(before);
-    const surveyed = await this.survey(before, signal);
+    let surveyed = await this.survey(before, signal);
+    // Those of before may have had another driver, which no program keeps from them.
+    while (!(await host.mustBeFree(surveyed))) surveyed = await this.survey(before, signal);
     this.has_touched = true;
     await this.hook('BEFORE_VPP_RUN', signal);
 

@@ -45,7 +45,7 @@ export class UplinkHost {
   /** The undo under way, and behind it those that wait for it: one at a time, for each has the journal in its hands. */
   private undoing: Promise<void> | undefined;
   readonly taps: HostTaps;
-  /** Drivers that were chosen and came to nothing. */
+  /** Drivers that were chosen and came to nothing, or whose device another program has. */
   private readonly tried = new Tried();
   /** Names of uplinks whose devices the next VPP is to find when it starts. Of this life of the process alone: one that ends gives them back. */
   private for_next_vpp: ReadonlySet<string> = new Set();
@@ -225,11 +225,17 @@ export class UplinkHost {
     return names;
   }
 
+  /** A take-over begins: drivers that were passed over because of another program are looked at again. */
+  newAttempt(): void {
+    this.tried.newAttempt();
+  }
+
   /**
-   * Throws UplinkError where another program has what VPP is to get; a driver that was chosen is passed over from the next capture on. Nothing is
-   * touched.
+   * Throws UplinkError where another program has what VPP is to get. A driver that was chosen is passed over then, until the next attempt: false, and
+   * what was captured is captured anew. Nothing is touched.
    */
-  async mustBeFree(uplinks: readonly CapturedUplink[]): Promise<void> {
+  async mustBeFree(uplinks: readonly CapturedUplink[]): Promise<boolean> {
+    let are_free = true;
     for (const uplink of uplinks) {
       if (!this.leavesDriver(uplink)) continue;
       const { spec, link, driver, pci } = uplink;
@@ -238,8 +244,10 @@ export class UplinkHost {
       if (found === undefined) continue;
       const { what, why, step } = found;
       if (driver === undefined) throw new UplinkError(`uplink ${link.name} ${what}: ${why}; ${step}`);
-      this.tried.failed(spec, driver, `the device ${what}: ${why}`);
+      this.tried.held(spec, driver, `the device ${what}: ${why}`);
+      are_free = false;
     }
+    return are_free;
   }
 
   /** The take-over with drivers that were chosen came to nothing: the next capture chooses others. */

@@ -3146,6 +3146,24 @@ t.test('a driver whose device another program keeps from VPP is not chosen, and 
     { driver: 'af_packet', passed_over: { virtio: /IOMMU group 5, which qemu-system-x86 \(process 4711\)/ } },
   ]);
   t.same(lab.pci!.writes, []);
+
+  await lab.exited();
+  await until(lab, () => !lab.linux.host.isChanged());
+  await lab.up();
+  await until(lab, () => lab.state === 'vpp');
+  t.match(lab.linux.host.taken()?.uplinks, [
+    { driver: 'af_packet', passed_over: { virtio: /process 4711/ } },
+  ]);
+  t.same(lab.pci!.writes, [], 'which has it still');
+
+  await lab.exited();
+  await until(lab, () => !lab.linux.host.isChanged());
+  lab.pci!.letGo(4711);
+  await lab.up();
+  await until(lab, () => lab.state === 'vpp');
+  t.equal(lab.state, 'vpp');
+  t.match(lab.linux.host.taken()?.uplinks, [{ driver: 'virtio', passed_over: {} }], 'it was never tried');
+  t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci');
 });
 
 t.test(
@@ -3179,6 +3197,13 @@ t.test(
       const [taken] = lab.linux.host.taken()!.uplinks;
       t.match(taken, { driver: 'af_packet', passed_over: { virtio: /it was tried: VPP refused to add/ } });
       t.equal(lab.pci!.driverOf(nic.address), 'virtio-pci');
+
+      lab.refuses = () => false;
+      await lab.exited();
+      await until(lab, () => !lab.linux.host.isChanged());
+      await lab.up();
+      await until(lab, () => lab.state === 'vpp');
+      t.match(lab.linux.host.taken()?.uplinks, [{ driver: 'af_packet' }], 'each at most once');
     }
   },
 );

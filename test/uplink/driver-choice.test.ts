@@ -285,6 +285,28 @@ t.test('what came to nothing is not chosen again, but for the last one', async (
   t.equal(tried.of({ interface_name: 'eth1' }).size, 0);
 });
 
+t.test(
+  'what another program kept from it is looked at again by the next attempt, and what failed is not',
+  async (t) => {
+    const tried = new Tried();
+    const spec = specOf();
+    tried.failed(spec, 'vmxnet3', 'no answer');
+    tried.held(spec, 'virtio', 'qemu has it');
+    t.same(
+      new Map(tried.of(spec)),
+      new Map([
+        ['virtio', 'qemu has it'],
+        ['vmxnet3', 'no answer'],
+      ]),
+    );
+    tried.newAttempt();
+    t.same([...tried.of(spec)], [['vmxnet3', 'no answer']]);
+    tried.failed(spec, 'virtio', 'VPP refused');
+    tried.held(spec, 'virtio', 'qemu has it');
+    t.equal(tried.of(spec).get('virtio'), 'VPP refused', 'what is for good is said');
+  },
+);
+
 t.test('uplinks that are one device, or a card and its function', async (t) => {
   const given = (name: string, device: string, driver: Driver, pci: Partial<PciFacts> = {}) => {
     const facts = factsOf(device, pci);
