@@ -52,6 +52,7 @@ export class FakeHostNetwork implements HostNetwork {
     mac: string;
     queues?: number;
     channels?: Channels;
+    features?: readonly string[];
     port_id?: string;
   }): number {
     const { queues = 1, ...rest } = link;
@@ -490,6 +491,17 @@ class FakeNamespace implements NetworkNamespace {
   offloads(link_name: string): boolean {
     const link = this.#state.named(link_name);
     return link === undefined || !this.#state.software_checksums.has(link.index);
+  }
+
+  featuresOn(link_name: string): readonly string[] {
+    return [...(this.#state.named(link_name)?.features ?? [])];
+  }
+
+  setFeatures(link_name: string, names: readonly string[], on: boolean): void {
+    const link = this.#state.named(link_name);
+    if (link === undefined) throw new NetlinkError('ENODEV', 'set_features', link_name);
+    const rest = (link.features ?? []).filter((name) => !names.includes(name));
+    link.features = on ? [...rest, ...names] : rest;
   }
 
   setChecksums(link_name: string, by_device: boolean): void {

@@ -33,6 +33,7 @@ export interface FakeLink {
   master?: number;
   addrgen_mode: number;
   channels?: Channels;
+  features?: readonly string[];
   /** The other end of a veth, wherever it is. */
   peer?: FakeLink;
   lower?: number;

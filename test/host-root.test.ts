@@ -397,6 +397,19 @@ t.test('sysctls and channels are those of the namespace', root(), async (t) => {
   t.throws(() => node.setChannels('nothing', { rx: 1, tx: 1, combined: 0 }), { code: 'ENODEV' });
 });
 
+t.test('what a device does by itself is turned on and off, as far as it can', root(), async (t) => {
+  const lab = withLab(t);
+  lab.veth({ namespace: 'node', name: 'd0' }, { namespace: 'peer', name: 'd1' });
+  const node = lab.open('node');
+  node.setFeatures('d0', ['rx-gro', 'rx-lro', 'no such feature'], true);
+  t.ok(node.featuresOn('d0').includes('rx-gro'));
+  t.notOk(node.featuresOn('d0').includes('rx-lro'), 'a veth cannot');
+  node.setFeatures('d0', ['rx-gro'], false);
+  t.notOk(node.featuresOn('d0').includes('rx-gro'));
+  t.ok(node.featuresOn('d0').includes('tx-scatter-gather'), 'the others are as they were');
+  t.throws(() => node.featuresOn('d9'), { code: 'ENODEV' });
+});
+
 t.test('links of all kinds are made, and rules and neighbours come and go', root(), async (t) => {
   const lab = withLab(t);
   const node = lab.open('node');

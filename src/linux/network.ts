@@ -378,6 +378,10 @@ export interface NetworkNamespace {
   setChannels(link_name: string, channels: NewChannels): void;
   /** Takes the device packets that lack a checksum, or that are to be cut (`ethtool -k`)? */
   offloads(link_name: string): boolean;
+  /** Names of what the device does by itself, as the kernel has them (`ethtool -k`). None where it has no such answer. */
+  featuresOn(link_name: string): readonly string[];
+  /** Those of these names that the kernel does not know, or that the device has no say in, stay as they are. */
+  setFeatures(link_name: string, names: readonly string[], on: boolean): void;
   /** Whether it computes the checksums of what is sent by it, as `ethtool -K … tx` says it. Harmless where that is so already. */
   setChecksums(link_name: string, by_device: boolean): void;
   /** `path` below /proc/sys, e.g. `net/ipv4/ip_forward`. Undefined when there is no such file, or no value in it. */

@@ -4,8 +4,10 @@ import { givenAway, type MachineFacts, pciFacts } from '../host/devices/pci-fact
 import { HOST_ROOTS, type HostRoots, pciAddressOf } from '../host/devices/sysfs.js';
 import { captureLink } from '../host/undo/capture.js';
 import type { Address, Link, Neighbour, NetworkNamespace } from '../linux/network.js';
+import { identityOf } from '../host/undo/undo-step.js';
 import type { CapturedUplink } from './captured.js';
 import { chooseDriver, lacksOf } from './choice.js';
+import type { Joins } from './driver.js';
 import { driverFor } from './drivers.js';
 import type { HeardNeighbour } from './known-neighbours.js';
 import { withLease, withLeased } from './leases.js';
@@ -62,7 +64,8 @@ export function captureUplink(
   const address = pciAddressOf(plain, roots);
   const pci = address === undefined ? undefined : pciFacts(address, roots);
   const offloads = namespace.offloads(plain.name);
-  const facts = { ...own, spec, gso, offloads, ...(pci !== undefined && { pci }) };
+  const joins = joinsOf(namespace, plain);
+  const facts = { ...own, spec, gso, offloads, joins, ...(pci !== undefined && { pci }) };
   const chosen = spec.driver === undefined ? chooseDriver(facts, machine, failed) : undefined;
   const lacks = spec.driver === undefined ? [] : lacksOf(spec.driver, facts, machine);
   const changes = driverFor({ spec, ...chosen }).prepare(facts);
@@ -91,11 +94,31 @@ export function captureUplink(
     sysctls: linkSysctls(namespace, link),
     leftovers,
     offloads,
+    joins,
     ...(pci !== undefined && { pci }),
     ...chosen,
     answering_gateways: gatewaysOf(own).filter((gateway) => answering.has(gateway)),
     host_addresses: [],
   });
+}
+
+/** As the kernel calls what joins packets of a flow that were received: GRO, the same by the device, LRO. */
+const joining: readonly string[] = ['rx-gro', 'rx-gro-hw', 'rx-lro'];
+/** A VLAN on a VLAN on a device. */
+const lower_max = 4;
+
+/** Of a VLAN or macvlan its device below does it. */
+function joinsOf(namespace: NetworkNamespace, link: Link): Joins[] {
+  const joins: Joins[] = [];
+  let at: Link | undefined = link;
+  for (let depth = 0; at !== undefined && depth < lower_max; depth += 1) {
+    const by = namespace.featuresOn(at.name).filter((name) => joining.includes(name));
+    if (by.length > 0) joins.push({ link: identityOf(at), by });
+    const below: number | undefined =
+      at.kind === 'veth' || at.link_netnsid !== undefined ? undefined : at.link;
+    at = below === undefined ? undefined : namespace.link(below);
+  }
+  return joins;
 }
 
 /** Network devices that a program was given: Linux has no interface of them, and no name. */

@@ -8,6 +8,7 @@ import type { LinkState } from '../host/undo/capture.js';
 import { durableFiles, type JournalFiles } from '../host/undo/undo-journal.js';
 import type { LinkIdentity } from '../host/undo/undo-step.js';
 import type { CapturedRoute } from '../linux/routes.js';
+import type { Joins } from './driver.js';
 import type { Sysctl } from './link-sysctls.js';
 
 export interface CapturedUplink extends Omit<LinkState, 'others'> {
@@ -18,6 +19,8 @@ export interface CapturedUplink extends Omit<LinkState, 'others'> {
   readonly sysctls: readonly Sysctl[];
   /** See `NetworkNamespace.offloads`. Absent in records of earlier releases. */
   readonly offloads?: boolean;
+  /** See `DeviceFacts.joins`. */
+  readonly joins?: readonly Joins[];
   /** As it was before VPP got it. Absent: it is on no PCI bus, or the record is of an earlier release. */
   readonly pci?: PciFacts;
   /** The one that was chosen where the configuration names none, and why none before it was. */

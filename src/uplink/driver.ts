@@ -3,6 +3,7 @@
  */
 import type { Driver as DriverName, UplinkSpec } from '../config.js';
 import type { MachineFacts, PciFacts } from '../host/devices/pci-facts.js';
+import type { LinkIdentity } from '../host/undo/undo-step.js';
 import type { Channels, Link } from '../linux/network.js';
 import type { RxMode, UplinkDevice } from '../objects/interfaces.js';
 import type { Obstacle } from './obstacles.js';
@@ -15,8 +16,16 @@ export interface DeviceFacts {
   readonly gso: boolean;
   /** See `NetworkNamespace.offloads`. Absent in records of earlier releases: it does. */
   readonly offloads?: boolean;
+  /** Who joins the packets that it receives, before VPP has them. Absent in records of earlier releases. */
+  readonly joins?: readonly Joins[];
   /** Absent: it is on no PCI bus. */
   readonly pci?: PciFacts;
+}
+
+/** A link, and by which features it joins packets that it receives to larger ones (`ethtool -k`). */
+export interface Joins {
+  readonly link: LinkIdentity;
+  readonly by: readonly string[];
 }
 
 /** A change of the device before VPP gets it. Its undo is recorded before it is made. */
@@ -24,6 +33,8 @@ export type DeviceChange =
   | { readonly do: 'promisc' }
   | { readonly do: 'mtu'; readonly mtu: number }
   | { readonly do: 'channels'; readonly combined: number }
+  /** Packets come as they are. */
+  | { readonly do: 'join_nothing'; readonly of: readonly Joins[] }
   /** VPP attaches an XDP program, and leaves it behind when it dies. */
   | { readonly do: 'xdp' }
   /** vfio drives what no IOMMU isolates. */

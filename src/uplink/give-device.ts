@@ -144,6 +144,12 @@ function makeChange(namespace: NetworkNamespace, { link }: CapturedUplink, chang
       return namespace.apply({ do: 'set_link', link: present.index, promisc: true });
     case 'mtu':
       return namespace.apply({ do: 'set_link', link: present.index, mtu: change.mtu });
+    case 'join_nothing':
+      for (const { link: of, by } of change.of) {
+        const name = of.index === undefined ? of.name : (namespace.link(of.index)?.name ?? of.name);
+        namespace.setFeatures(name, by, false);
+      }
+      return;
     case 'channels':
       return namespace.setChannels(link.name, { combined: change.combined });
     default:

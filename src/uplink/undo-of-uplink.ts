@@ -76,6 +76,8 @@ function undoOf(change: DeviceChange, { link, channels, pci }: CapturedUplink): 
       return [{ kind: 'set_link', link: identityOf(link), xdp: false }];
     case 'channels':
       return channelsOf(link, channels);
+    case 'join_nothing':
+      return change.of.map(({ link, by }) => ({ kind: 'ethtool_features', link, on: by }) as const);
     case 'no_iommu':
       return [{ kind: 'vfio_noiommu', on: false }];
     case 'make_vf':

@@ -111,6 +111,36 @@ t.test('the device moves into the namespace of VPP, and is up and promiscuous th
   }
 });
 
+t.test(
+  'where VPP takes packets as they are the kernel joins none of them, until Linux has the device back',
+  async (t) => {
+    const joining = ['rx-gro', 'rx-lro', 'rx-gro-hw'];
+    const lab = new UplinkLab();
+    const own = lab.network.open();
+    const cases = [
+      [{ offloads: true, on: joining }, joining],
+      [{ offloads: false, on: joining }, []],
+      [{ offloads: false, on: ['rx-lro'] }, []],
+      [{ offloads: false, on: [] }, []],
+    ] as const;
+    for (const [{ offloads, on }, while_given] of cases) {
+      own.setFeatures('eth0', joining, false);
+      own.setFeatures('eth0', [...on, 'rx-checksum'], true);
+      own.setChecksums('eth0', offloads);
+      const before = [...own.featuresOn('eth0')].sort();
+      await takeOver(lab, [specOf()]);
+      const given = lab.network.open(vpp_netns).featuresOn('eth0');
+      t.same(
+        given.filter((name) => name !== 'rx-checksum'),
+        while_given,
+      );
+      t.ok(given.includes('rx-checksum'));
+      t.same((await lab.restarted().restore()).remaining, []);
+      t.same([...own.featuresOn('eth0')].sort(), before);
+    }
+  },
+);
+
 t.test('the tap becomes what the uplink was', async (t) => {
   const lab = new UplinkLab();
   await takeOver(lab, [specOf()]);

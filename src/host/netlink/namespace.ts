@@ -18,6 +18,7 @@ import {
   type Rule,
   type Watch,
 } from '../../linux/network.js';
+import { featuresOn, setFeatures } from './device-features.js';
 import { errorCode } from '../files.js';
 import {
   interfaceControl,
@@ -312,6 +313,19 @@ export class LinuxNamespace implements NetworkNamespace {
       this.#ethtool('get_offload', link_name, value);
       return value.readUInt32LE(4) !== 0;
     });
+  }
+
+  featuresOn(link_name: string): readonly string[] {
+    try {
+      return featuresOn((argument) => this.#ethtool('get_features', link_name, argument));
+    } catch (error) {
+      if (errorCode(error) === 'EOPNOTSUPP') return [];
+      throw error;
+    }
+  }
+
+  setFeatures(link_name: string, names: readonly string[], on: boolean): void {
+    setFeatures((argument) => this.#ethtool('set_features', link_name, argument), names, on);
   }
 
   setChecksums(link_name: string, by_device: boolean): void {

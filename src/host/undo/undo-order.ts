@@ -17,6 +17,7 @@ const turns: Readonly<Record<UndoStep['kind'], number>> = {
   link_sysctl: 3,
   write_kernel_file: 3,
   ethtool_channels: 3,
+  ethtool_features: 3,
   set_link: 3,
   add_address: 4,
   set_nexthop: 5,

@@ -110,6 +110,8 @@ export class UndoSession {
         return this.#deleteLink(step);
       case 'ethtool_channels':
         return this.#setChannels(step);
+      case 'ethtool_features':
+        return this.#setFeatures(step);
       case 'bind_driver':
         return bindDriver(step, this.#tools);
       case 'wake_link':
@@ -333,6 +335,14 @@ export class UndoSession {
     if (present?.rx === rx && present.tx === tx && present.combined === combined) return false;
     this.#own.setChannels(name, { rx, tx, combined });
     return true;
+  }
+
+  async #setFeatures({ link, on }: Extract<UndoStep, { kind: 'ethtool_features' }>): Promise<boolean> {
+    const { name } = (await this.#links.find(link)).link;
+    const present = this.#own.featuresOn(name);
+    const off = on.filter((feature) => !present.includes(feature));
+    if (off.length > 0) this.#own.setFeatures(name, off, true);
+    return off.length > 0;
   }
 
   async #setSysctl(step: Extract<UndoStep, { kind: 'link_sysctl' }>): Promise<boolean> {

@@ -102,6 +102,8 @@ export type UndoStep =
       readonly link: LinkIdentity;
       readonly channels: Pick<Channels, 'rx' | 'tx' | 'combined'>;
     }
+  /** The device does these by itself, as far as it can. Names as the kernel has them. */
+  | { readonly kind: 'ethtool_features'; readonly link: LinkIdentity; readonly on: readonly string[] }
   /** The PCI device is bound to this kernel driver. `override`: the one that an administrator wants for it, see `PciFacts.override`. */
   | {
       readonly kind: 'bind_driver';
@@ -182,6 +184,7 @@ const step_kinds: Readonly<Record<UndoStep['kind'], true>> = {
   set_neighbour: true,
   delete_link: true,
   ethtool_channels: true,
+  ethtool_features: true,
   bind_driver: true,
   wake_link: true,
   sriov_vfs: true,
@@ -223,6 +226,7 @@ export function describeStep(step: UndoStep): string {
     case 'delete_link':
       return `${step.kind} ${step.link_kind} ${step.name}`;
     case 'ethtool_channels':
+    case 'ethtool_features':
     case 'wake_link':
       return `${step.kind} ${step.link.name}`;
     case 'bind_driver':
