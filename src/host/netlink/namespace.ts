@@ -18,7 +18,6 @@ import {
   type Rule,
   type Watch,
 } from '../../linux/network.js';
-import { featuresOn, setFeatures } from './device-features.js';
 import { errorCode } from '../files.js';
 import {
   interfaceControl,
@@ -36,6 +35,7 @@ import {
   isAdvertisedNow,
   mayBeAdvertised,
 } from './advertised-route.js';
+import { featuresOn, setFeatures } from './device-features.js';
 import type { LinkRemoval } from './link-removal.js';
 import type { Message, MessageWriter } from './netlink-message.js';
 import { openRtnetlinkSocket, RtnetlinkSocket, receiveDatagram } from './rtnetlink.js';
