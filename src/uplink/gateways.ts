@@ -7,6 +7,7 @@ import type { Clock } from '../clock.js';
 import type { UplinkSpec } from '../config.js';
 import { isLinkLocal } from '../ip/prefix.js';
 import type { CapturedUplink } from './captured.js';
+import { driverFor } from './drivers.js';
 import type { VppPort } from './node-in-vpp.js';
 import { TakeOverFailed, UplinkError } from './uplink-error.js';
 import type { UplinkHost } from './uplink-host.js';
@@ -20,6 +21,11 @@ const poll_ms = 50;
  */
 const lease_wait_ms = 2000;
 const waits_for_services = 'services of the host changing the uplink';
+/**
+ * A card that gets another driver trains its link anew, which takes 2 to 4 s by copper, and VPP sends nothing before it knows that it is there: its dpdk plugin looks
+ * now and then.
+ */
+const carrier_ms = 8000;
 /** A switch that has lost the link's carrier passes nothing for half a minute (IEEE 802.1D), and a card takes some seconds itself. */
 const silence_ms_max = 60_000;
 
@@ -162,8 +168,10 @@ export class Gateways {
     meanwhile: () => void,
   ): Promise<void> {
     const { clock, nudge, vpp, waitsFor } = this.deps;
-    const deadline = clock.now_ms() + this.settings.verify_ms;
-    for (const { link, answering_gateways } of captured) {
+    const began_ms = clock.now_ms();
+    for (const uplink of captured) {
+      const { link, answering_gateways } = uplink;
+      const deadline = began_ms + this.settings.verify_ms + (losesCarrier(uplink) ? carrier_ms : 0);
       waitsFor(`gateways of ${link.name} answering VPP`);
       for (;;) {
         const answered = (await vpp.neighbours(link.name)).map(({ address }) => address);
@@ -182,6 +190,12 @@ export class Gateways {
       }
     }
   }
+}
+
+/** VPP gets it from its kernel driver, or starts it itself. */
+function losesCarrier(uplink: CapturedUplink): boolean {
+  const driver = driverFor(uplink);
+  return driver.needs_new_vpp === true || !driver.moves(uplink);
 }
 
 /**

@@ -110,6 +110,8 @@ function addSection(
   if (known.length === 0) return { ...config, warnings };
   const lines = [
     ...addressing(known, has_hugepages),
+    // Every 3 s by default: for so long VPP would send nothing by a link that is there, and all to one that has gone.
+    'link-state-poll-interval 0.5',
     ...known.flatMap((uplink) => [
       `dev ${uplink.pci_address} {`,
       `  num-rx-queues ${uplink.rx_queues}`,

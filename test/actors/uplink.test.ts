@@ -3292,6 +3292,30 @@ t.test(
   },
 );
 
+t.test('a card that its kernel driver has left has its time until its link is there', async (t) => {
+  const given = async (): Promise<Lab> => {
+    const lab = await withDevice(t, { driver: 'virtio' });
+    lab.answering.delete('10.0.0.1');
+    await lab.up(false);
+    await until(lab, () => lab.pci!.driverOf(nic.address) === 'vfio-pci');
+    await until(lab, () => lab.take().includes('nudge 10.0.0.1'));
+    return lab;
+  };
+  const pass = async (lab: Lab, ms: number): Promise<void> => {
+    const end_ms = lab.kit.clock.now_ms() + ms;
+    await until(lab, () => lab.kit.clock.now_ms() >= end_ms);
+  };
+  const lab = await given();
+  await pass(lab, 6000);
+  t.equal(lab.pci!.driverOf(nic.address), 'vfio-pci');
+  lab.answering.add('10.0.0.1');
+  await until(lab, () => lab.state === 'vpp');
+  t.equal(lab.state, 'vpp');
+  const silent = await given();
+  await pass(silent, 11_000);
+  t.match(silent.reports.at(-1), { reason: /does not answer VPP/ });
+});
+
 t.test(
   'a VPP that still starts with the device when its time is up is ended before Linux has it',
   async (t) => {

@@ -329,6 +329,7 @@ t.test('dpdk', async (t) => {
     text.endsWith(`dpdk {
   iova-mode va
   no-hugetlb
+  link-state-poll-interval 0.5
   dev 0000:00:05.0 {
     num-rx-queues 1
     num-tx-queues 2
@@ -351,7 +352,7 @@ t.test('dpdk', async (t) => {
   });
   t.match(
     past.text,
-    /^dpdk \{\n {2}iova-mode pa\n {2}dev /m,
+    /^dpdk \{\n {2}iova-mode pa\n {2}link-state/m,
     'one that goes past the IOMMU has physical addresses',
   );
 
